@@ -171,6 +171,8 @@ pub(crate) struct Controller {
     started: Instant,
     /// Requests make way for the present move until then.
     precedence_ends: Option<Instant>,
+    /// It is a rollback.
+    hurries: bool,
 }
 
 impl Controller {
@@ -185,22 +187,24 @@ impl Controller {
         let access = watch::Sender::new(Access::new(&parts.config, parts.publisher.trusted()));
         let file_inputs = inputs.clone();
         let trust = Mutex::new(parts.publisher.trusted().clone());
-        let watch = Watch::start(parts.path.clone(), parts.text, Arc::clone(&parts.config), POLL, move |event| {
-            // Certificates are read on this thread: a hanging file system must not block the controller.
-            let trust = match &event {
-                FileEvent::Edited(config) => {
-                    let mut trust = trust.lock().unwrap_or_else(PoisonError::into_inner);
-                    let loaded = trust.load(config);
-                    if let Ok(loaded) = &loaded {
-                        *trust = loaded.clone();
+        let pause = precedence::pause;
+        let watch =
+            Watch::start(parts.path.clone(), parts.text, Arc::clone(&parts.config), POLL, pause, move |event| {
+                // Certificates are read on this thread: a hanging file system must not block the controller.
+                let trust = match &event {
+                    FileEvent::Edited(config) => {
+                        let mut trust = trust.lock().unwrap_or_else(PoisonError::into_inner);
+                        let loaded = trust.load(config);
+                        if let Ok(loaded) = &loaded {
+                            *trust = loaded.clone();
+                        }
+                        Some(loaded)
                     }
-                    Some(loaded)
-                }
-                FileEvent::Invalid(_) | FileEvent::Restored | FileEvent::WroteBack(_) => None,
-            };
-            // The receiver is gone when the process ends.
-            let _ = file_inputs.send(Input::File(event, trust));
-        })?;
+                    FileEvent::Invalid(_) | FileEvent::Restored | FileEvent::WroteBack(_) => None,
+                };
+                // The receiver is gone when the process ends.
+                let _ = file_inputs.send(Input::File(event, trust));
+            })?;
         let first_writes = parts.publisher.first_writes().expect("nobody else listens");
         let wrong_releases = parts.publisher.wrong_releases().expect("nobody else listens");
         let lines = parts.recovered.transitions.into_iter();
@@ -240,6 +244,7 @@ impl Controller {
             warming: None,
             waiting_for_connections: None,
             precedence_ends: None,
+            hurries: false,
             names,
             certificates: Certificates::default(),
             stores: StoreProbes::default(),
@@ -329,12 +334,13 @@ impl Controller {
     /// Requests make way for a command, and for the steps of a move, but not for long.
     fn take_precedence(&mut self, incoming: &Incoming) {
         let now = Instant::now();
-        if let Incoming::Request(Request::Command(..)) = incoming {
+        if let Incoming::Request(Request::Command(_, _, command, _)) = incoming {
             self.precedence_ends = Some(now + PRECEDENCE);
+            self.hurries = self.goes_back(command);
         }
         let is_step = matches!(incoming, Incoming::Request(Request::Command(..)) | Incoming::Input(_));
         if is_step && self.precedence_ends.is_some_and(|ends| now < ends) {
-            precedence::give(now);
+            precedence::give(now, self.hurries);
         }
     }
 
@@ -343,7 +349,7 @@ impl Controller {
         if owes_answer || self.rollout.is_moving() || self.file.is_being_written() {
             self.precedence_ends.get_or_insert_with(|| Instant::now() + PRECEDENCE);
         } else {
-            self.precedence_ends = None;
+            (self.precedence_ends, self.hurries) = (None, false);
             precedence::end();
         }
     }

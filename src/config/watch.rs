@@ -81,11 +81,13 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Watches `path`, whose content `text` is in force as `current`. Without events, the file is read every `poll`.
+    /// `pause` is called between the steps of a write-back, whose order has been carried out.
     pub(crate) fn start(
         path: PathBuf,
         text: String,
         current: Arc<Config>,
         poll: Duration,
+        pause: fn(),
         report: impl Fn(FileEvent) + Send + 'static,
     ) -> std::io::Result<Watch> {
         let (messages, inbox) = mpsc::channel();
@@ -103,6 +105,7 @@ impl Watch {
                 askers: Vec::new(),
                 write_backs: VecDeque::new(),
                 stagers: VecDeque::new(),
+                pause,
                 report: Box::new(report),
                 watcher: None,
                 watched: (Vec::new(), Vec::new()),
@@ -157,6 +160,7 @@ struct Owner {
     /// Pending colors with their deadlines, in order.
     write_backs: VecDeque<(Instant, Color)>,
     stagers: VecDeque<Stager>,
+    pause: fn(),
     report: Box<dyn Fn(FileEvent) + Send>,
     watcher: Option<RecommendedWatcher>,
     /// The watched directories, and the file's names in them.
@@ -325,7 +329,10 @@ impl Owner {
         while let Some((_, color)) = self.write_backs.pop_front() {
             let result = match &obstacle {
                 Some(why) => Err(why.clone()),
-                None => write_back::write_back(&self.path, &self.in_force, color, &self.current.state.dir),
+                None => {
+                    let elsewhere = &self.current.state.dir;
+                    write_back::write_back(&self.path, &self.in_force, color, elsewhere, self.pause)
+                }
             };
             if obstacle.as_deref() == Some("the file was edited at the same time") {
                 obstacle = None;

@@ -12,6 +12,7 @@ use crate::domain::rollout::{Effect, Event, Phase, RoundId};
 use crate::domain::schema::Reading;
 use crate::domain::split::Weight;
 use crate::domain::transition::Decision;
+use crate::proxy::precedence;
 use crate::proxy::publisher::{Warmer, Warming};
 
 impl Controller {
@@ -32,7 +33,10 @@ impl Controller {
                 Effect::Hold(until) => self.hold(until),
                 Effect::Empty(drain, end) => self.empty(drain, end),
                 Effect::Release => self.release(),
-                Effect::WriteBack(color) => self.watch.write_back(color),
+                Effect::WriteBack(color) => {
+                    precedence::pause();
+                    self.watch.write_back(color);
+                }
                 Effect::Reply(id, result) => self.reply(id, result),
             }
         }

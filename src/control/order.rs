@@ -16,6 +16,7 @@ use crate::domain::deployment::Deployment;
 use crate::domain::force::Guard;
 use crate::domain::rollout::{Command, Event, FileError, FileProblem, Moving, Outcome, Refusal, Target, called_off_by};
 use crate::domain::transition::{Kind, Origin};
+use crate::proxy::precedence;
 
 /// How long a rollback waits for a file that is being written.
 const BACK_PATIENCE: Duration = Duration::from_millis(300);
@@ -68,6 +69,7 @@ impl Controller {
         self.orders.waiting.insert(ticket, (command, answer));
         self.orders.marks.extend(mark.map(|mark| (ticket, mark)));
         let (sender, looked) = oneshot::channel();
+        precedence::pause();
         self.watch.look(patience, move |found| {
             let _ = sender.send(found);
         });
@@ -95,6 +97,7 @@ impl Controller {
         {
             return self.obstruct(ticket, command, answer, refusal);
         }
+        precedence::pause();
         let Err(mut refusal) = taken_in(looked, self.file.not_in_force()) else {
             return self.command(ticket, command, answer, None);
         };
@@ -131,6 +134,10 @@ impl Controller {
             Command::CanaryStart { .. } => Some("cutover canary start --force=file".to_owned()),
             _ => None,
         }
+    }
+
+    pub(super) fn goes_back(&self, command: &Command) -> bool {
+        self.direction(command) == Direction::Back
     }
 
     fn direction(&self, command: &Command) -> Direction {

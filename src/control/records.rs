@@ -14,6 +14,7 @@ use crate::domain::rollout::{CommitId, Event};
 use crate::domain::transition::{Generation, Kind, Origin, Transition, Trigger};
 use crate::ledger::Ledger;
 use crate::notify::RecordedLine;
+use crate::proxy::precedence;
 
 const HISTORY_LOOKED_THROUGH: usize = 200;
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -109,7 +110,7 @@ impl Records {
         self.history.push(sequence, transition);
     }
 
-    fn acknowledged(&mut self, result: Result<(), &str>) {
+    fn note_disk(&mut self, result: Result<(), &str>) {
         match (result, &self.trouble) {
             (Ok(()), Some((since, _))) => {
                 let failed_s = SystemTime::now().duration_since(*since).unwrap_or(Duration::ZERO).as_secs();
@@ -169,7 +170,7 @@ impl Controller {
             Err(reason) => Event::CommitFailed(commit, reason.clone()),
         };
         self.handle(event);
-        self.records.acknowledged(result.as_ref().map(|_| ()).map_err(String::as_str));
+        self.records.note_disk(result.as_ref().map(|_| ()).map_err(String::as_str));
         if let (Ok(sequence), Some(transition)) = (result, transition) {
             self.recorded(sequence, transition);
         }
@@ -177,6 +178,7 @@ impl Controller {
 
     pub(super) fn commit(&mut self, commit: CommitId, transition: Transition) {
         let transition = Arc::new(transition);
+        precedence::pause();
         let inputs = self.inputs.clone();
         self.records.write(commit, &transition, move |result| {
             let _ = inputs.send(Input::Committed(commit, result));

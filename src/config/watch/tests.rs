@@ -57,7 +57,7 @@ impl Bench {
         let (sender, events) = mpsc::channel();
         let (config, text) = Config::load(&path).expect("a configuration");
         let report = move |event| drop(sender.send(event));
-        let watch = Watch::start(path.clone(), text, Arc::new(config), poll, report).expect("a thread");
+        let watch = Watch::start(path.clone(), text, Arc::new(config), poll, || {}, report).expect("a thread");
         Bench { dir, path, events, watch }
     }
 
@@ -166,7 +166,7 @@ fn a_file_that_was_edited_before_the_watch_stands_is_read() {
     let (sender, events) = mpsc::channel();
     let old = Config::parse(&path, TEXT).expect("a configuration");
     let report = move |event| drop(sender.send(event));
-    let _watch = Watch::start(path, TEXT.to_owned(), Arc::new(old), NEVER, report).expect("a thread");
+    let _watch = Watch::start(path, TEXT.to_owned(), Arc::new(old), NEVER, || {}, report).expect("a thread");
     assert!(matches!(events.recv_timeout(PATIENT), Ok(FileEvent::Edited(_))));
 }
 
@@ -564,7 +564,8 @@ fn a_write_back_never_overwrites_what_was_written_meanwhile() {
     let dir = TempDir::new().expect("a directory");
     let path = dir.path().join("cutover.toml");
     fs::write(&path, released("1.1")).expect("written");
-    let reason = write_back::write_back(&path, TEXT, Color::Green, dir.path()).expect_err("it is not what was read");
+    let reason =
+        write_back::write_back(&path, TEXT, Color::Green, dir.path(), || {}).expect_err("it is not what was read");
     assert!(reason.contains("the file was edited at the same time"), "{reason}");
     assert_eq!(fs::read_to_string(&path).expect("read"), released("1.1"));
     assert_eq!(fs::read_dir(dir.path()).expect("read").count(), 1, "no temporary file is left");

@@ -17,28 +17,38 @@ use crate::domain::color::Color;
 pub(super) const EDITED: &str = "the file was edited at the same time";
 
 /// Writes `color` into the file with the content `text`, and returns the new content. `elsewhere` is a directory for
-/// the copy if the file's own has no room.
-pub(super) fn write_back(path: &Path, text: &str, color: Color, elsewhere: &Path) -> Result<String, String> {
+/// the copy if the file's own has no room. `pause` is called between the steps.
+pub(super) fn write_back(
+    path: &Path,
+    text: &str,
+    color: Color,
+    elsewhere: &Path,
+    pause: fn(),
+) -> Result<String, String> {
     let next = with_active(text, color)?;
     if next == text {
         return Ok(next);
     }
-    replace(path, text, &next, elsewhere, " or turn `state.write_back` off")?;
+    let real = real(path)?;
+    let otherwise = " or turn `state.write_back` off";
+    Edit { path, real: &real, text, next: &next, otherwise, pause }.make(elsewhere)?;
     Ok(next)
 }
 
 /// Replaces the content `text` by `next`. `otherwise` is the repair in the message, beside granting the right to
 /// write.
 pub(super) fn replace(path: &Path, text: &str, next: &str, elsewhere: &Path, otherwise: &str) -> Result<(), String> {
-    // Writing the real file keeps a link.
-    let real = path.canonicalize().map_err(|error| format!("{} can't be found: {error}", path.display()))?;
-    Edit { path, real: &real, text, next, otherwise }.make(elsewhere)
+    Edit { path, real: &real(path)?, text, next, otherwise, pause: || {} }.make(elsewhere)
 }
 
 /// Tries [`replace`] without touching the file.
 pub(super) fn rehearse(path: &Path, text: &str, next: &str, elsewhere: &Path, otherwise: &str) -> Result<(), String> {
-    let real = path.canonicalize().map_err(|error| format!("{} can't be found: {error}", path.display()))?;
-    Edit { path, real: &real, text, next, otherwise }.rehearse(elsewhere)
+    Edit { path, real: &real(path)?, text, next, otherwise, pause: || {} }.rehearse(elsewhere)
+}
+
+/// Writing the real file keeps a link.
+fn real(path: &Path) -> Result<PathBuf, String> {
+    path.canonicalize().map_err(|error| format!("{} can't be found: {error}", path.display()))
 }
 
 /// The text with another value of `active` in the same quotes.
@@ -68,6 +78,7 @@ struct Edit<'a> {
     text: &'a str,
     next: &'a str,
     otherwise: &'a str,
+    pause: fn(),
 }
 
 enum Obstacle {
@@ -121,6 +132,7 @@ impl Edit<'_> {
     fn by_rename(&self, copy: &Path) -> Result<(), Obstacle> {
         let made = (|| {
             self.new_file(copy)?;
+            (self.pause)();
             // Another edit must not be lost.
             if config::read(self.path).as_deref() != Ok(self.text) {
                 return Err(Obstacle::Edited);
@@ -142,6 +154,7 @@ impl Edit<'_> {
         let mut file = create(copy)?;
         file.write_all(self.next.as_bytes())?;
         keep_attributes(&old, &file)?;
+        (self.pause)();
         Ok(file.sync_all()?)
     }
 
