@@ -34,7 +34,8 @@ use crate::wire::socket::Socket;
 
 /// Idle connections to one endpoint that a worker keeps, at most.
 const IDLE_PER_ENDPOINT: usize = 512;
-/// A sweep looks for closed connections to one in so many endpoints. To all, a thousand cost half a percent of a core.
+/// Each sweep looks at one in ten endpoints for connections that the endpoint closed. A look at 1,000 connections takes
+/// 0.5 ms.
 const LOOKS: u64 = 10;
 /// Bytes of one body that an endpoint may send ahead of the client: the memory that a client can hold per stream.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -281,14 +282,19 @@ impl Connections {
 
     /// For another worker that has no room for a connection.
     pub(crate) fn close_free(&self) {
+        self.closing.close_all();
         self.free.borrow_mut().clear();
     }
 
     pub(crate) fn put(&self, endpoint: &Arc<Endpoint>, mut connection: UpstreamConnection, keep_until: Instant) {
+        let is_http1 = matches!(connection.side, Side::Http1(_));
         if !endpoint.keeps() || connection.begun <= endpoint.evidence() {
-            return self.closing.add([connection]);
+            if is_http1 && !descriptors::is_tight() {
+                self.closing.add([connection]);
+            }
+            return;
         }
-        if !matches!(connection.side, Side::Http1(_)) {
+        if !is_http1 {
             if let Some(shared) = self.shared.borrow_mut().get_mut(&endpoint.id) {
                 for shared in &mut shared.connections {
                     shared.keep_until = shared.keep_until.max(keep_until);
@@ -335,8 +341,12 @@ impl Connections {
         self.making.borrow_mut().retain(|_, making| Rc::strong_count(making) > 1);
     }
 
-    pub(crate) fn free(&self, endpoint: u64) -> usize {
-        self.free.borrow().get(&endpoint).map_or(0, |free| free.connections.len())
+    /// The number of free connections that a request would take.
+    pub(crate) fn free(&self, endpoint: &Endpoint) -> usize {
+        let evidence = endpoint.evidence();
+        let all = self.free.borrow();
+        let of_endpoint = all.get(&endpoint.id).into_iter().flat_map(|free| &free.connections);
+        of_endpoint.filter(|connection| connection.begun > evidence).count()
     }
 }
 
