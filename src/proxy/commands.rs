@@ -14,13 +14,13 @@ use crate::proxy::worker::Worker;
 
 /// Connections to one endpoint that each worker makes ahead of a switch, at most.
 const WARM_PER_ENDPOINT: usize = 64;
-/// Under way at a time, to endpoints that may be far away.
+/// Connections that each worker makes at the same time: an endpoint may be far away.
 const WARM_AT_ONCE: usize = 32;
-/// Requests have at least this long for each that begins, where they need it: one takes about 35 us of the core.
+/// A busy worker gives requests this long before each connection, which takes about 35 us.
 const WARM_EVERY: Duration = Duration::from_micros(200);
-/// A move waits for this many connections of a worker at most. Those to further endpoints follow while it serves,
+/// A move waits for this many connections of each worker at most.
 const WARM_AWAITED: usize = 128;
-/// with this pause between two of them, so that they take a few percent of the core.
+/// Further connections follow one by one after this pause, so that they take a few percent of the core.
 const WARM_PAUSE: Duration = Duration::from_millis(1);
 const WARM_TIMEOUT: Duration = Duration::from_secs(2);
 const WARM_KEPT: Duration = Duration::from_secs(60);
@@ -63,33 +63,51 @@ pub(crate) fn carry_out(worker: &Rc<Worker>, command: Command) {
 }
 
 fn warm(worker: &Rc<Worker>, pools: &[Warmth], done: &mpsc::Sender<()>) {
-    let mut wanted: Vec<_> = pools.iter().flat_map(|warmth| wanted(worker, warmth)).collect();
+    let mut missing: Vec<_> = pools.iter().flat_map(|warmth| missing_in(worker, warmth)).collect();
     // Every upstream has its part of the awaited ones.
-    fastrand::shuffle(&mut wanted);
-    let later = wanted.split_off(wanted.len().min(WARM_AWAITED));
-    tokio::task::spawn_local(make_awaited(Rc::clone(worker), wanted, done.clone()));
-    if !later.is_empty() {
-        let worker = Rc::clone(worker);
-        tokio::task::spawn_local(async move {
-            for (pool, endpoint) in later {
-                tokio::time::sleep(WARM_PAUSE).await;
-                // A request may have made one meanwhile, or another move may have left the color.
-                if endpoint.keeps() && worker.connections.free(endpoint.id) == 0 {
-                    make(&worker, &pool, &endpoint).await;
-                }
-            }
-        });
+    fastrand::shuffle(&mut missing);
+    tokio::task::spawn_local(make_all(Rc::clone(worker), missing, done.clone()));
+}
+
+/// A connection that an endpoint lacks.
+struct Missing {
+    pool: Arc<Pool>,
+    endpoint: Arc<Endpoint>,
+    /// The connections that the endpoint should have.
+    wanted: usize,
+}
+
+impl Missing {
+    /// False if requests made it meanwhile, or another move left the color.
+    fn is_still_missing(&self, worker: &Worker) -> bool {
+        self.endpoint.keeps() && connections(worker, &self.endpoint) < self.wanted
+    }
+
+    async fn make(&self, worker: &Worker) {
+        if let Ok(made) = worker.connections.make(&self.endpoint, self.pool.rules(), WARM_TIMEOUT).await {
+            worker.connections.put(&self.endpoint, made, Instant::now() + WARM_KEPT);
+        }
     }
 }
 
-async fn make_awaited(worker: Rc<Worker>, wanted: Vec<(Arc<Pool>, Arc<Endpoint>)>, done: mpsc::Sender<()>) {
+async fn make_all(worker: Rc<Worker>, all: Vec<Missing>, done: mpsc::Sender<()>) {
     let under_way = Arc::new(Semaphore::new(WARM_AT_ONCE));
+    let mut awaited = Some(done);
     let mut in_this_turn = 1;
-    for (pool, endpoint) in wanted {
+    for (number, missing) in all.into_iter().enumerate() {
+        if number == WARM_AWAITED {
+            awaited = None;
+        }
+        if awaited.is_none() {
+            tokio::time::sleep(WARM_PAUSE).await;
+            if !missing.is_still_missing(&worker) {
+                continue;
+            }
+        }
         let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else { return };
-        let (worker, done) = (Rc::clone(&worker), done.clone());
+        let (worker, done) = (Rc::clone(&worker), awaited.clone());
         tokio::task::spawn_local(async move {
-            make(&worker, &pool, &endpoint).await;
+            missing.make(&worker).await;
             drop((permit, done));
         });
         in_this_turn -= 1;
@@ -101,29 +119,29 @@ async fn make_awaited(worker: Rc<Worker>, wanted: Vec<(Arc<Pool>, Arc<Endpoint>)
     }
 }
 
-async fn make(worker: &Worker, pool: &Pool, endpoint: &Arc<Endpoint>) {
-    if let Ok(made) = worker.connections.make(endpoint, pool.rules(), WARM_TIMEOUT).await {
-        worker.connections.put(endpoint, made, Instant::now() + WARM_KEPT);
-    }
+/// Free connections of this worker, and those of its requests.
+fn connections(worker: &Worker, endpoint: &Endpoint) -> usize {
+    let under_way = usize::try_from(endpoint.load(worker.index).get()).unwrap_or(0);
+    worker.connections.free(endpoint) + under_way
 }
 
-fn wanted(worker: &Worker, warmth: &Warmth) -> Vec<(Arc<Pool>, Arc<Endpoint>)> {
+fn missing_in(worker: &Worker, warmth: &Warmth) -> Vec<Missing> {
     let Warmth { pool, endpoints, present, share, serves } = warmth;
-    let of_endpoint = |endpoint: &Arc<Endpoint>| {
-        let under_way = usize::try_from(endpoint.load(worker.index).get()).unwrap_or(0);
-        worker.connections.free(endpoint.id) + under_way
-    };
-    let of_pool = |pool: &Arc<Pool>| pool.endpoints.iter().map(of_endpoint).sum::<usize>();
+    let of_pool = |pool: &Arc<Pool>| pool.endpoints.iter().map(|endpoint| connections(worker, endpoint)).sum::<usize>();
     // Connections to a color that does not serve are older than its gate.
     let shared = if *serves { of_pool(pool) } else { 0 };
     let all = present.iter().map(of_pool).sum::<usize>() + shared;
-    let each = |endpoint: &Arc<Endpoint>| match (pool.rules().http2, serves) {
-        (true, _) => 1,
-        (false, true) => missing(all, *share, pool.endpoints.len(), of_endpoint(endpoint)),
-        (false, false) => missing(all, *share, pool.endpoints.len(), 0).max(1),
+    let of_endpoint = |endpoint: &Arc<Endpoint>| {
+        let there = if *serves { connections(worker, endpoint) } else { 0 };
+        let lacks = match (pool.rules().http2, serves) {
+            (true, _) => 1,
+            (false, true) => missing(all, *share, pool.endpoints.len(), there),
+            (false, false) => missing(all, *share, pool.endpoints.len(), 0).max(1),
+        };
+        let one = (Arc::clone(pool), Arc::clone(endpoint), there + lacks);
+        std::iter::repeat_n(one, lacks).map(|(pool, endpoint, wanted)| Missing { pool, endpoint, wanted })
     };
-    let many = endpoints.iter().map(|endpoint| (endpoint, each(endpoint)));
-    many.flat_map(|(endpoint, n)| std::iter::repeat_n((Arc::clone(pool), Arc::clone(endpoint)), n)).collect()
+    endpoints.iter().flat_map(of_endpoint).collect()
 }
 
 /// The number of connections that an endpoint lacks for a share of the requests. `all`: connections to both colors.
