@@ -85,7 +85,7 @@ use crate::tls::TlsError;
 
 const POLL: Duration = Duration::from_secs(2);
 const MAILBOX: usize = 256;
-/// The longest time that requests make way for one move.
+/// The longest time that requests make way for one move. Checks of many endpoints prolong it: they take turns.
 const PRECEDENCE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -171,7 +171,7 @@ pub(crate) struct Controller {
     started: Instant,
     /// Requests make way for the present move until then.
     precedence_ends: Option<Instant>,
-    /// It is a rollback.
+    /// The last command is no forward move, so control does not pause for requests.
     hurries: bool,
 }
 
@@ -336,11 +336,11 @@ impl Controller {
         let now = Instant::now();
         if let Incoming::Request(Request::Command(_, _, command, _)) = incoming {
             self.precedence_ends = Some(now + PRECEDENCE);
-            self.hurries = self.goes_back(command);
+            self.hurries = !self.goes_forward(command);
         }
         let is_step = matches!(incoming, Incoming::Request(Request::Command(..)) | Incoming::Input(_));
         if is_step && self.precedence_ends.is_some_and(|ends| now < ends) {
-            precedence::give(now, self.hurries);
+            precedence::give(now, self.hurries || self.rollout.is_going_back());
         }
     }
 

@@ -81,7 +81,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Watches `path`, whose content `text` is in force as `current`. Without events, the file is read every `poll`.
-    /// `pause` is called between the steps of a write-back, whose order has been carried out.
+    /// A write-back calls `pause` between its steps: its order has been carried out.
     pub(crate) fn start(
         path: PathBuf,
         text: String,

@@ -136,8 +136,8 @@ impl Controller {
         }
     }
 
-    pub(super) fn goes_back(&self, command: &Command) -> bool {
-        self.direction(command) == Direction::Back
+    pub(super) fn goes_forward(&self, command: &Command) -> bool {
+        self.direction(command) == Direction::Forward
     }
 
     fn direction(&self, command: &Command) -> Direction {

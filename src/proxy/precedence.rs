@@ -31,8 +31,8 @@ thread_local! {
     static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Requests make way from now on, for 20 ms at most. In a hurry, control does not pause. With several cores, an offer
-/// would go to other programs.
+/// Requests make way from now on, for 20 ms at most. In a hurry, control does not [`pause`]. With several cores, an
+/// offer would go to other programs.
 pub(crate) fn give(now: Instant, hurry: bool) {
     if turns::one_core() {
         PRECEDENCE.give(now, hurry);
@@ -91,7 +91,7 @@ pub(crate) fn pause() {
 struct Precedence {
     /// 0 without precedence.
     until: AtomicU64,
-    /// The last offer of any worker.
+    /// The last offer of any worker, or 0.
     offered: AtomicU64,
     hurry: AtomicBool,
 }
@@ -138,7 +138,8 @@ impl Precedence {
     }
 
     fn has_offers(&self, now: Instant) -> bool {
-        nanos(now) < self.offered.load(Ordering::Relaxed) + IDLE
+        let offered = self.offered.load(Ordering::Relaxed);
+        offered != 0 && nanos(now) < offered + IDLE
     }
 }
 

@@ -16,8 +16,8 @@ use crate::domain::color::Color;
 
 pub(super) const EDITED: &str = "the file was edited at the same time";
 
-/// Writes `color` into the file with the content `text`, and returns the new content. `elsewhere` is a directory for
-/// the copy if the file's own has no room. `pause` is called between the steps.
+/// Writes `color` into the file with the content `text`, calls `pause` between its steps, and returns the new content.
+/// `elsewhere` is a directory for the copy if the file's own has no room.
 pub(super) fn write_back(
     path: &Path,
     text: &str,

@@ -94,7 +94,7 @@ async fn knock_at(address: SocketAddr) -> io::Result<()> {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {}
         connected => return connected,
     }
-    // A process on this machine has been reached already: the runtime need not watch the socket.
+    // A listener on this machine has answered already: the runtime need not watch the socket.
     if socket.peer_addr().is_ok() {
         return Ok(());
     }
