@@ -26,18 +26,28 @@ pub(crate) fn clients_by_worker(proxy: &Process, at: SocketAddr) -> Vec<Vec<u16>
     workers.filter(|clients| !clients.is_empty()).collect()
 }
 
-/// Time in which a worker could have run while something else had its core, of all workers together. Cutover names the
-/// threads of its workers; other proxies have no other threads that do much.
-pub(crate) fn waited(proxy: &Process) -> Duration {
-    let threads = proxy.tree().into_iter().flat_map(|process| {
-        listed(&format!("/proc/{process}/task")).map(move |thread| format!("/proc/{process}/task/{thread}"))
-    });
-    let threads: Vec<String> = threads.collect();
-    let is_worker =
-        |thread: &&String| fs::read_to_string(format!("{thread}/comm")).is_ok_and(|name| name.starts_with("worker-"));
-    let workers: Vec<&String> = threads.iter().filter(is_worker).collect();
-    let workers = if workers.is_empty() { threads.iter().collect() } else { workers };
-    workers.into_iter().map(|thread| usage_of_thread(thread).waited).sum()
+/// The threads of the workers, to be read again and again.
+pub(crate) struct Workers(Vec<String>);
+
+impl Workers {
+    /// Looks through all processes of the machine, which takes milliseconds. Cutover names the threads of its workers;
+    /// other proxies have no other threads that do much.
+    pub(crate) fn of(proxy: &Process) -> Workers {
+        let threads = proxy.tree().into_iter().flat_map(|process| {
+            listed(&format!("/proc/{process}/task")).map(move |thread| format!("/proc/{process}/task/{thread}"))
+        });
+        let threads: Vec<String> = threads.collect();
+        let is_worker = |thread: &&String| {
+            fs::read_to_string(format!("{thread}/comm")).is_ok_and(|name| name.starts_with("worker-"))
+        };
+        let workers: Vec<String> = threads.iter().filter(is_worker).cloned().collect();
+        Workers(if workers.is_empty() { threads } else { workers })
+    }
+
+    /// Time in which a worker could have run while something else had its core, of all workers together.
+    pub(crate) fn waited(&self) -> Duration {
+        self.0.iter().map(|thread| usage_of_thread(thread).waited).sum()
+    }
 }
 
 /// The inodes of the connections that a port accepted, and the ports at the other end.

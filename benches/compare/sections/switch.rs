@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::bench::Bench;
 use crate::clients::visitor::{REQUESTS_PER_CONNECTION, Seen, visit};
-use crate::machine::workers;
+use crate::machine::workers::Workers;
 use crate::proxies::Proxy;
 use crate::proxies::kind::Kind;
 use crate::proxies::setup::{Growth, Setup};
@@ -179,16 +179,17 @@ async fn observe(way: Way, count: usize, proxy: &Proxy, bench: &Bench) -> Observ
     for _ in 0..bench.connections {
         clients.spawn(visit(proxy.http, Arc::clone(&stop)));
     }
+    let workers = Workers::of(&proxy.process);
     let mut switches: Vec<Switch> = Vec::new();
     let mut to = Color::Green;
     while switches.len() < count {
         sleep(SPACING).await;
-        let waited = workers::waited(&proxy.process);
+        let waited = workers.waited();
         let began = Instant::now();
         let done = timeout(PATIENCE, way.switch(to, proxy, bench)).await;
         assert!(done.is_ok(), "{} did not become active:\n{}", to, proxy.read("log"));
         let answered = Instant::now();
-        let waited = workers::waited(&proxy.process) - waited;
+        let waited = workers.waited().saturating_sub(waited);
         switches.push(Switch { to, began, answered, waited });
         to = to.other();
     }
