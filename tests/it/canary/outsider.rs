@@ -121,9 +121,18 @@ impl Site {
         }
     }
 
-    /// The first finding may be one that ends a canary without blame for the release: pages ask for files of both.
-    async fn has_ended_the_canary(&self) -> bool {
-        self.kinds().await.iter().any(|kind| kind.starts_with("rollback") || kind.starts_with("abort"))
+    /// By a rollback; or by an abort that names its errors, if pages that ask for files of both releases were found first.
+    async fn has_ended_for_its_errors(&self) -> bool {
+        let history = self.proxy.admin("GET", "/admin/history?limit=100", "").await.json();
+        let transitions = history["transitions"].as_array().cloned().unwrap_or_default();
+        transitions.iter().any(|transition| match transition["kind"].as_str() {
+            Some("rollback") => true,
+            Some("abort") => {
+                let findings = transition["judgement"]["findings"].as_array().cloned().unwrap_or_default();
+                findings.iter().any(|finding| finding["class"] == "error" && finding["route"] == "/broken")
+            }
+            _ => false,
+        })
     }
 
     /// What happened, newest first; of what was judged, the finding.
@@ -252,7 +261,7 @@ async fn strangers_do_not_hide_a_regression() {
     let site = Site::start("off", false).await;
     let good = Good::start(site.proxy.http, "/broken?green");
     let population = tokio::spawn(Population::run(site.proxy.http, false));
-    until("the release gets no more requests", async || site.has_ended_the_canary().await.then_some(())).await;
+    until("the release gets no more requests", async || site.has_ended_for_its_errors().await.then_some(())).await;
     population.abort();
     good.end();
 }
