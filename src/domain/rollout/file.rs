@@ -138,12 +138,16 @@ impl Rollout {
     }
 
     pub(super) fn wrote_back(&mut self, result: Result<Color, String>) {
+        self.journal.write_back_ended();
         match result {
             Ok(color) => {
                 let release = self.configured.deployed[color].clone();
                 self.configured.order = FileOrder { active: color, release };
                 self.decision.seen = self.configured.order.clone();
                 self.file.wrote_back();
+                if !self.file.is_writing_back() {
+                    self.decision.written_back.clear();
+                }
             }
             Err(reason) => self.file.write_back_failed(reason),
         }

@@ -17,17 +17,18 @@ impl Rollout {
             self.journal.write_behind(now, line, None, effects);
         }
         if matches!(self.state, State::Steady) && !self.file.is_waiting() {
-            self.correct_file(effects);
+            self.correct_file(now, effects);
             self.note_file(now, effects);
         }
     }
 
     /// Writes `active` where the file names another color than the decision.
-    fn correct_file(&mut self, effects: &mut Vec<Effect>) {
+    fn correct_file(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let active = self.decision.active;
         let differs = self.configured.order.active != active;
         if differs && self.configured.write_back && self.file.may_write_back() {
             self.file.begin_write_back();
+            self.journal.await_write_back(now.mono);
             self.decision.written_back = self.written_back(active);
             effects.push(Effect::WriteBack(active));
         } else if !self.file.is_writing_back() {

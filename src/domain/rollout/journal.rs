@@ -15,6 +15,8 @@ use crate::domain::transition::{Asked, Decision, Freeze, Kind, Origin, Transitio
 /// How long the answer to a rollback waits for the disk. The rollback itself never waits.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
+/// How long records wait for a write-back, to be written together with its outcome.
+const WRITE_BACK_PATIENCE: Duration = Duration::from_secs(1);
 /// Lines kept for a failing disk; the oldest are dropped first.
 const WAITING: usize = 100;
 
@@ -27,7 +29,8 @@ pub(super) struct Journal {
     records: VecDeque<Transition>,
     /// Lines that move nothing, until they are acknowledged.
     handed_over: Vec<(CommitId, Transition)>,
-    /// After a failed line no other one is handed over before this, unless another write succeeds.
+    /// No record is handed over before this: after a failed line, unless another write succeeds, and during a
+    /// write-back.
     records_again_at: Option<Instant>,
     refusals: Refusals,
     last_commit: u64,
@@ -223,6 +226,15 @@ impl Journal {
             asked: Some(asked),
             ..Transition::new(Kind::Refused, now.wall, origin, decision.clone())
         });
+    }
+
+    /// The next record has the outcome of the write-back as well, which saves a line of its own.
+    pub(super) fn await_write_back(&mut self, now: Instant) {
+        self.records_again_at = Some(now + WRITE_BACK_PATIENCE);
+    }
+
+    pub(super) fn write_back_ended(&mut self) {
+        self.records_again_at = None;
     }
 
     pub(super) fn write_records(&mut self, now: Instant, decision: &Decision, effects: &mut Vec<Effect>) {

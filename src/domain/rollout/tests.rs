@@ -721,3 +721,34 @@ fn the_end_of_a_drain_is_written_down() {
     let [line] = script.lines()[..] else { panic!("one line: {:?}", script.lines()) };
     assert_eq!((line.kind, line.drained.as_ref()), (Kind::Drained, Some(&drained)));
 }
+
+#[test]
+fn a_drain_that_ends_during_the_write_back_shares_its_line() {
+    let drained = || {
+        let (took, ended) = (Duration::from_millis(1), InFlight::default());
+        Event::Drained(crate::domain::transition::Drained { color: Color::Blue, took, ended, timed_out: false })
+    };
+    let mut script = Script::steady();
+    script.command(1, forced());
+    let commit = script.commit_id();
+    assert!(script.at(0.1, Event::Committed(commit)).words().contains(&"write back green".to_owned()));
+    assert_eq!(script.at(0.2, drained()).words(), [""; 0]);
+    assert_eq!(script.at(0.3, Event::WroteBack(Ok(Color::Green))).words(), ["commit drained green"]);
+    assert_eq!(script.lines()[0].decision.seen.active, Color::Green);
+    let commit = script.commit_id();
+    assert_eq!(script.at(0.4, Event::Committed(commit)).words(), [""; 0], "nothing else is to be noted");
+}
+
+#[test]
+fn a_record_waits_a_second_for_a_write_back_that_hangs() {
+    let mut script = Script::steady();
+    script.command(1, forced());
+    let commit = script.commit_id();
+    script.at(0.1, Event::Committed(commit));
+    let (took, ended) = (Duration::from_millis(1), InFlight::default());
+    let drained = crate::domain::transition::Drained { color: Color::Blue, took, ended, timed_out: false };
+    assert_eq!(script.at(0.2, Event::Drained(drained)).words(), [""; 0]);
+    let due = script.rollout.deadline().expect("it does not wait for ever");
+    let due = (due - script.start).as_secs_f64();
+    assert_eq!(script.at(due, Event::Tick).words(), ["commit drained green"]);
+}
