@@ -345,8 +345,8 @@ impl Controller {
     }
 
     fn give_precedence_back(&mut self) {
-        let owes_answer = !self.orders.is_empty() || !self.replies.is_empty();
-        if owes_answer || self.rollout.is_moving() || self.file.is_being_written() {
+        let owes = !self.orders.is_empty() || !self.replies.is_empty() || !self.records.is_settled();
+        if owes || self.rollout.is_moving() || self.file.is_being_written() {
             self.precedence_ends.get_or_insert_with(|| Instant::now() + PRECEDENCE);
         } else {
             (self.precedence_ends, self.hurries) = (None, false);

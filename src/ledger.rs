@@ -38,7 +38,7 @@ type Done = Box<dyn FnOnce(Result<u64, String>) + Send>;
 type Told = Box<dyn FnOnce(Result<Verified, String>) + Send>;
 
 enum Task {
-    Append(Box<Transition>, Done),
+    Append(Box<Transition>, fn(), Done),
     Verify(Told),
     Park(Park),
 }
@@ -114,12 +114,17 @@ impl Ledger {
         tried.map_err(|error| format!("{}: {error}", dir.display()))
     }
 
-    /// `done` gets the sequence number once the line is on disk, or the reason of the failure; it is called on the
-    /// writer's thread.
-    pub(crate) fn commit(&self, transition: Transition, done: impl FnOnce(Result<u64, String>) + Send + 'static) {
+    /// `done` gets the sequence number once the line is on disk, or the reason of the failure. The writer's thread
+    /// calls `pause` between its steps, and `done`.
+    pub(crate) fn commit(
+        &self,
+        transition: Transition,
+        pause: fn(),
+        done: impl FnOnce(Result<u64, String>) + Send + 'static,
+    ) {
         let queue = self.queue.as_ref().expect("there until drop");
-        if let Err(mpsc::SendError(Task::Append(_, done))) =
-            queue.send(Task::Append(Box::new(transition), Box::new(done)))
+        if let Err(mpsc::SendError(Task::Append(_, _, done))) =
+            queue.send(Task::Append(Box::new(transition), pause, Box::new(done)))
         {
             done(Err(ENDED.to_owned()));
         }
@@ -150,7 +155,7 @@ impl Ledger {
 fn write(mut file: LedgerFile, waiting: &mpsc::Receiver<Task>) {
     loop {
         match waiting.recv_timeout(LOOK_EVERY) {
-            Ok(Task::Append(line, done)) => done(file.append(&line).map_err(|error| error.to_string())),
+            Ok(Task::Append(line, pause, done)) => done(file.append(&line, pause).map_err(|error| error.to_string())),
             Ok(Task::Verify(told)) => told(file.verify().map_err(|error| error.to_string())),
             Ok(Task::Park(park)) => {
                 if !park.wait(&file) {

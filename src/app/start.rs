@@ -192,10 +192,14 @@ fn first(path: &Path, decision: Decision) -> Transition {
 /// Returns the line's number if it is on disk.
 fn write_first(ledger: &Ledger, transition: Transition) -> Option<u64> {
     let (done, written) = std::sync::mpsc::channel();
-    ledger.commit(transition, move |result| {
-        // The receiver is gone if the disk took too long.
-        let _ = done.send(result);
-    });
+    ledger.commit(
+        transition,
+        || {},
+        move |result| {
+            // The receiver is gone if the disk took too long.
+            let _ = done.send(result);
+        },
+    );
     match written.recv_timeout(FIRST_COMMIT) {
         Ok(Ok(sequence)) => Some(sequence),
         Ok(Err(error)) => {

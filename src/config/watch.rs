@@ -183,6 +183,9 @@ impl Known {
 impl Owner {
     fn run(&mut self, inbox: &Receiver<Message>, events: &Sender<Message>, poll: Duration) {
         loop {
+            if !self.write_backs.is_empty() {
+                (self.pause)();
+            }
             // Watch first: the look sees earlier writes, and later ones are events.
             self.watch(events);
             let again = self.look();
@@ -330,6 +333,7 @@ impl Owner {
             let result = match &obstacle {
                 Some(why) => Err(why.clone()),
                 None => {
+                    (self.pause)();
                     let elsewhere = &self.current.state.dir;
                     write_back::write_back(&self.path, &self.in_force, color, elsewhere, self.pause)
                 }
@@ -359,7 +363,9 @@ impl Owner {
         let name = |path: &Path| path.file_name().map(OsString::from);
         let mut dirs = vec![parent(&self.path)];
         let mut names: Vec<OsString> = name(&self.path).into_iter().collect();
-        if let Ok(real) = self.path.canonicalize() {
+        if let Ok(real) = self.path.canonicalize()
+            && real != self.path
+        {
             names.extend(name(&real));
             let real = parent(&real);
             if dirs[0].canonicalize().ok() != Some(real.clone()) {

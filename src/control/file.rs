@@ -14,6 +14,7 @@ use crate::control::configured::configured;
 use crate::control::handle::{Access, News};
 use crate::domain::color::Color;
 use crate::domain::rollout::Event;
+use crate::proxy::precedence;
 use crate::proxy::snapshot::trust::Trust;
 use crate::tls::TlsError;
 
@@ -195,6 +196,8 @@ impl Controller {
             }
         }
         self.handle(Event::WroteBack(result));
+        // The answer to the command follows.
+        precedence::pause();
     }
 }
 

@@ -90,7 +90,7 @@ impl Records {
             self.maintained = Some((transition.at, transition.origin.clone()));
         }
         self.unacknowledged.insert(commit, Arc::clone(transition));
-        self.ledger.commit(Transition::clone(transition), done);
+        self.ledger.commit(Transition::clone(transition), precedence::pause, done);
     }
 
     /// True once for each move back.

@@ -266,12 +266,14 @@ impl LedgerFile {
         Ok(())
     }
 
-    /// Returns the sequence number once the line is on disk, in the file that a restart will read.
-    pub(super) fn append(&mut self, transition: &Transition) -> Result<u64, LedgerError> {
+    /// Returns the sequence number once the line is on disk, in the file that a restart will read. Calls `pause` between
+    /// its steps.
+    pub(super) fn append(&mut self, transition: &Transition, pause: fn()) -> Result<u64, LedgerError> {
         let sequence = self.next_sequence;
         let line = format::write(sequence, transition, self.head.as_deref());
+        pause();
         if !self.restore_if_lost(line.as_bytes())? {
-            self.append_to_file(line.as_bytes())?;
+            self.append_to_file(line.as_bytes(), pause)?;
             let length = self.length + line.len() as u64;
             // A file taken away in the meantime took the line with it.
             let loss = self.loss_at(length, Some(line.as_bytes()));
@@ -291,12 +293,15 @@ impl LedgerFile {
         Ok(sequence)
     }
 
-    fn append_to_file(&mut self, line: &[u8]) -> Result<(), LedgerError> {
+    fn append_to_file(&mut self, line: &[u8], pause: fn()) -> Result<(), LedgerError> {
         if self.file.is_none() {
             self.file = Some(self.open_for_append().map_err(|source| LedgerError::io("open", &self.path, source))?);
         }
         let file = self.file.as_mut().expect("just opened");
-        let written = file.write_all(line).and_then(|()| file.sync_data());
+        let written = file.write_all(line).and_then(|()| {
+            pause();
+            file.sync_data()
+        });
         if let Err(source) = written {
             // Half a line must not precede the next one.
             if file.set_len(self.length).and_then(|()| file.sync_data()).is_err() {

@@ -185,7 +185,7 @@ fn judgement() -> Judgement {
 
 fn commit(ledger: &Ledger, transition: Transition) -> Result<u64, String> {
     let (answer, answered) = std::sync::mpsc::channel();
-    ledger.commit(transition, move |result| answer.send(result).expect("the test waits"));
+    ledger.commit(transition, || {}, move |result| answer.send(result).expect("the test waits"));
     answered.recv().expect("every commit is answered")
 }
 
@@ -283,10 +283,10 @@ fn whatever_stands_in_the_place_of_the_ledger_is_set_aside_and_every_line_is_wri
     ];
     for (what, lose) in losses {
         let (mut file, _) = LedgerFile::open(dir.path()).expect("opens");
-        file.append(&transition(next)).expect("appends");
+        file.append(&transition(next), || {}).expect("appends");
         lose();
-        file.append(&transition(next + 1)).unwrap_or_else(|error| panic!("{what}: {error}"));
-        file.append(&transition(next + 2)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        file.append(&transition(next + 1), || {}).unwrap_or_else(|error| panic!("{what}: {error}"));
+        file.append(&transition(next + 2), || {}).unwrap_or_else(|error| panic!("{what}: {error}"));
         next += 3;
         let condition = file.condition().lock().expect("no panic").clone();
         assert_eq!((condition.whole, condition.rewritten), (true, 1), "{what}: {condition:?}");
@@ -303,7 +303,7 @@ fn a_state_directory_that_was_removed_or_replaced_is_made_again_and_locked() {
     let dir = parent.path().join("state");
     for replaced in [false, true] {
         let (mut file, _) = LedgerFile::open(&dir).expect("opens");
-        file.append(&transition(1)).expect("appends");
+        file.append(&transition(1), || {}).expect("appends");
         fs::rename(&dir, parent.path().join(format!("old-{replaced}"))).expect("renames");
         if replaced {
             fs::create_dir(&dir).expect("makes");
@@ -311,7 +311,7 @@ fn a_state_directory_that_was_removed_or_replaced_is_made_again_and_locked() {
         file.look();
         assert!(file.condition().lock().expect("no panic").whole);
         assert_eq!(verify(&dir.join("ledger.jsonl")).expect("reads").breaks, [""; 0]);
-        file.append(&transition(2)).expect("appends");
+        file.append(&transition(2), || {}).expect("appends");
         assert!(Ledger::open(&dir).expect_err("is locked").to_string().contains("in use"));
         drop(file);
         assert_eq!(generations(&dir), (vec![1, 2], 0));
@@ -324,14 +324,14 @@ fn a_directory_that_another_process_has_taken_is_not_written() {
     let parent = tempfile::tempdir().expect("a directory");
     let dir = parent.path().join("state");
     let (mut file, _) = LedgerFile::open(&dir).expect("opens");
-    file.append(&transition(1)).expect("appends");
+    file.append(&transition(1), || {}).expect("appends");
     fs::rename(&dir, parent.path().join("old")).expect("renames");
     let (other, _) = Ledger::open(&dir).expect("the name is free");
-    let refused = file.append(&transition(2)).expect_err("is taken").to_string();
+    let refused = file.append(&transition(2), || {}).expect_err("is taken").to_string();
     assert!(refused.contains("in use"), "{refused}");
     assert!(!file.condition().lock().expect("no panic").whole);
     drop(other);
-    file.append(&transition(3)).expect("it is free again");
+    file.append(&transition(3), || {}).expect("it is free again");
     drop(file);
     assert_eq!(generations(&dir), (vec![1, 3], 0));
 }
@@ -351,7 +351,7 @@ fn a_ledger_gets_shorter_while_the_process_runs_and_its_chain_holds() {
     assert_eq!(recovered.transitions.len(), 1_200);
     file.compact_when_longer_than(1_202);
     for generation in 1_201..=1_204 {
-        file.append(&transition(generation)).expect("appends");
+        file.append(&transition(generation), || {}).expect("appends");
     }
     let found = file.verify().expect("reads");
     assert_eq!((found.lines, found.last, found.breaks.as_slice()), (1_001, 1_204, &[][..]));

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::domain::split::Weight;
 use crate::proxy::deadlines::slots::Tunnels;
 use crate::proxy::pool::{Endpoint, Pool};
+use crate::proxy::precedence;
 use crate::proxy::worker::Worker;
 
 /// Connections to one endpoint that each worker makes ahead of a switch, at most.
@@ -17,7 +18,10 @@ const WARM_PER_ENDPOINT: usize = 64;
 /// Connections that each worker makes at the same time: an endpoint may be far away.
 const WARM_AT_ONCE: usize = 32;
 /// A busy worker gives requests this long before each connection, which takes about 35 us.
-const WARM_EVERY: Duration = Duration::from_micros(200);
+const WARM_EVERY: Duration = Duration::from_micros(150);
+/// Connections begin this long after the gate where control pauses for requests. The line of the move is on disk by
+/// then: connections and line at once would delay the same requests.
+const WARM_AFTER_LINE: Duration = Duration::from_millis(3);
 /// A move waits for this many connections of each worker at most.
 const WARM_AWAITED: usize = 128;
 /// Further connections follow one by one after this pause, so that they take a few percent of the core.
@@ -93,6 +97,9 @@ impl Missing {
 async fn make_all(worker: Rc<Worker>, all: Vec<Missing>, done: mpsc::Sender<()>) {
     let under_way = Arc::new(Semaphore::new(WARM_AT_ONCE));
     let mut awaited = Some(done);
+    if precedence::asks_for_pauses() {
+        tokio::time::sleep(WARM_AFTER_LINE).await;
+    }
     let mut in_this_turn = 1;
     for (number, missing) in all.into_iter().enumerate() {
         if number == WARM_AWAITED {

@@ -3,7 +3,8 @@
 //! A busy worker leaves its core to nobody, and the kernel asks only at its ticks (4 ms at 250 Hz) whether another
 //! thread should run there. A move has ten such moments and more: each thread that was interrupted, and each wait for
 //! the disk. While control has precedence, workers offer their core between two requests, and control pauses between
-//! two steps of a forward move, so that no request waits for more than one step. A rollback does not pause.
+//! two steps of a forward move, so that no request waits for more than one step, of 100 to 200 us. A rollback does not
+//! pause.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +24,8 @@ const PAUSE: Duration = Duration::from_micros(500);
 const FIRST_OFFER: Duration = Duration::from_micros(50);
 /// Workers without an offer for this many nanoseconds have no requests.
 const IDLE: u64 = 1_000_000;
+/// Without requests, only the first of the pauses within this many nanoseconds waits for an offer.
+const NOT_AGAIN: u64 = 10_000_000;
 
 static PRECEDENCE: Precedence = Precedence::new();
 
@@ -76,15 +79,18 @@ pub(crate) fn take_turns() {
 
 /// Lets requests run between two steps of control, and blocks its thread meanwhile.
 pub(crate) fn pause() {
-    if !PRECEDENCE.asks_for_pauses() {
-        return;
-    }
-    if !PRECEDENCE.has_offers(Instant::now()) {
+    if PRECEDENCE.asks_for_pauses() && PRECEDENCE.awaits_offer(Instant::now()) {
         thread::sleep(FIRST_OFFER);
+        PRECEDENCE.note_wait(Instant::now());
     }
-    if PRECEDENCE.has_offers(Instant::now()) {
+    if asks_for_pauses() {
         thread::sleep(PAUSE);
     }
+}
+
+/// Requests and control share a core, and a forward move is under way.
+pub(crate) fn asks_for_pauses() -> bool {
+    PRECEDENCE.asks_for_pauses() && PRECEDENCE.has_offers(Instant::now())
 }
 
 /// Times in [`nanos`].
@@ -93,12 +99,19 @@ struct Precedence {
     until: AtomicU64,
     /// The last offer of any worker, or 0.
     offered: AtomicU64,
+    /// The last wait for an offer that nobody made, or 0.
+    in_vain: AtomicU64,
     hurry: AtomicBool,
 }
 
 impl Precedence {
     const fn new() -> Precedence {
-        Precedence { until: AtomicU64::new(0), offered: AtomicU64::new(0), hurry: AtomicBool::new(false) }
+        Precedence {
+            until: AtomicU64::new(0),
+            offered: AtomicU64::new(0),
+            in_vain: AtomicU64::new(0),
+            hurry: AtomicBool::new(false),
+        }
     }
 
     fn give(&self, now: Instant, hurry: bool) {
@@ -135,6 +148,17 @@ impl Precedence {
 
     fn asks_for_pauses(&self) -> bool {
         self.until.load(Ordering::Relaxed) != 0 && !self.hurry.load(Ordering::Relaxed)
+    }
+
+    fn awaits_offer(&self, now: Instant) -> bool {
+        let in_vain = self.in_vain.load(Ordering::Relaxed);
+        !self.has_offers(now) && (in_vain == 0 || nanos(now) >= in_vain + NOT_AGAIN)
+    }
+
+    fn note_wait(&self, now: Instant) {
+        if !self.has_offers(now) {
+            self.in_vain.store(nanos(now), Ordering::Relaxed);
+        }
     }
 
     fn has_offers(&self, now: Instant) -> bool {
@@ -182,5 +206,21 @@ mod tests {
         precedence.give(now, false);
         precedence.end();
         assert!(!precedence.asks_for_pauses());
+    }
+
+    #[test]
+    fn without_requests_only_the_first_pause_waits() {
+        let precedence = Precedence::new();
+        let now = Instant::now();
+        let later = |micros| now + Duration::from_micros(micros);
+        precedence.give(now, false);
+        assert!(precedence.awaits_offer(now));
+        precedence.note_wait(later(50));
+        assert!(!precedence.awaits_offer(later(60)), "no worker has requests");
+        assert!(precedence.awaits_offer(later(10_060)), "the next move");
+        precedence.note_offer(later(10_070));
+        precedence.note_wait(later(10_110));
+        assert!(!precedence.awaits_offer(later(10_120)), "there are offers");
+        assert!(precedence.has_offers(later(10_120)));
     }
 }

@@ -144,6 +144,7 @@ impl Edit<'_> {
             let _ = fs::remove_file(copy);
         }
         made?;
+        (self.pause)();
         sync_dir_of(self.real);
         Ok(())
     }
@@ -152,6 +153,7 @@ impl Edit<'_> {
     fn new_file(&self, copy: &Path) -> Result<(), Obstacle> {
         let old = File::open(self.real)?;
         let mut file = create(copy)?;
+        (self.pause)();
         file.write_all(self.next.as_bytes())?;
         keep_attributes(&old, &file)?;
         (self.pause)();
