@@ -150,10 +150,12 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(path, flags, Mode::empty());
     let file = std::fs::File::from(opened.map_err(|errno| reason(errno.into()))?);
-    if !file.metadata().map_err(reason)?.is_file() {
+    let metadata = file.metadata().map_err(reason)?;
+    if !metadata.is_file() {
         return Err("is not a regular file".to_owned());
     }
-    let mut bytes = Vec::new();
+    // One byte more than the file has, so that one read finds its end.
+    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_BYTES) as usize + 1);
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(reason)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err("is larger than 4 MiB, the most that is read".to_owned());

@@ -16,6 +16,7 @@ use crate::domain::color::Color;
 use crate::domain::rollout::Event;
 use crate::proxy::precedence;
 use crate::proxy::snapshot::trust::Trust;
+use crate::sys::turns::Turns;
 use crate::tls::TlsError;
 
 #[derive(Debug)]
@@ -104,6 +105,8 @@ impl Controller {
     /// Puts a valid file into force: into the snapshot first, so that requests wait for nothing, and into the rollout
     /// last, which may begin the switch that the file orders.
     fn file_edited(&mut self, config: Arc<Config>, trust: Option<Result<Trust, Vec<TlsError>>>) {
+        // Thousands of routes take milliseconds.
+        let _turns = Turns::begin();
         match trust {
             Some(Ok(trust)) => self.publisher.trust(trust),
             // The text is valid, but its files have changed since.
