@@ -19,6 +19,8 @@ pub(super) struct Answers {
     since: Since,
     /// This step: good responses and 4xx together, and good responses.
     step: [Arms<u64>; 2],
+    /// The same, too few to be compared yet. Their expected split is no help here: errors would be missing from it.
+    waiting: [Arms<u64>; 2],
     pub(super) ln_evidence: f64,
 }
 
@@ -29,6 +31,7 @@ impl Answers {
             fewer: Ratio::above(tolerated, staked),
             since: Since::default(),
             step: [Arms::default(); 2],
+            waiting: [Arms::default(); 2],
             ln_evidence: 0.0,
         }
     }
@@ -53,14 +56,15 @@ impl Answers {
             return;
         }
         self.since.add(answered, refused);
-        let (few, weight) = (answered.stable.saturating_add(answered.candidate) < FEW, batch.weight);
-        let (of_stable, of_candidate) = if few {
-            (weight.rest().share(), weight.share())
-        } else {
-            (number(answered.stable), number(answered.candidate))
-        };
-        if of_stable > 0.0 && of_candidate > 0.0 {
-            self.fewer.observe_at(context.moment, of_stable / of_candidate, good.stable, good.candidate);
+        self.waiting[0].add(answered);
+        self.waiting[1].add(good);
+        let [answered, good] = self.waiting;
+        // Only the number of answers decides when they are compared, so the test stays valid.
+        let few = answered.stable.saturating_add(answered.candidate) < FEW;
+        if !few && answered.stable > 0 && answered.candidate > 0 {
+            let odds = number(answered.stable) / number(answered.candidate);
+            self.fewer.observe_at(context.moment, odds, good.stable, good.candidate);
+            self.waiting = [Arms::default(); 2];
         }
     }
 

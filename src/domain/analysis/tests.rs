@@ -211,6 +211,21 @@ fn where_some_client_errors_are_normal_good_answers_that_are_gone_are_found() {
 }
 
 #[test]
+fn errors_among_few_requests_are_no_client_errors() {
+    let answers = |good: u64, failed: u64| Counts { failed, good, ..counts(good + failed, failed) };
+    // Three requests a tick to the candidate, all of which fail.
+    let judgement = last(&mut judge(), 0..60, |number| second(number, 40, answers(5, 0), answers(0, 3)));
+    let classes: Vec<Class> = judgement.findings.iter().map(|finding| finding.class).collect();
+    assert!(judgement.verdict == Verdict::Fail && !judgement.withdraws, "{judgement}");
+    assert!(!classes.contains(&Class::ClientError), "{judgement}");
+    // So are refusals among few requests found.
+    let answers =
+        |good: u64, refused: u64| Counts { client_errors: refused, good, refused, ..counts(good + refused, 0) };
+    let judgement = last(&mut judge(), 0..60, |number| second(number, 40, answers(3, 2), answers(0, 3)));
+    assert_eq!((judgement.verdict, judgement.findings[0].class), (Verdict::Suspect, Class::ClientError));
+}
+
+#[test]
 fn nothing_passes_while_the_plain_share_of_errors_is_too_high() {
     let mut judge = judge();
     assert_eq!(
