@@ -154,8 +154,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     if !metadata.is_file() {
         return Err("is not a regular file".to_owned());
     }
-    // One byte more than the file has, so that one read finds its end.
-    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_BYTES) as usize + 1);
+    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_BYTES) as usize);
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(reason)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err("is larger than 4 MiB, the most that is read".to_owned());

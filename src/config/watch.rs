@@ -363,13 +363,12 @@ impl Owner {
         let name = |path: &Path| path.file_name().map(OsString::from);
         let mut dirs = vec![parent(&self.path)];
         let mut names: Vec<OsString> = name(&self.path).into_iter().collect();
-        if let Ok(real) = self.path.canonicalize()
-            && real != self.path
-        {
+        if let Ok(real) = self.path.canonicalize() {
+            // Also where it is the same name: a file that is gone and came back is watched anew.
             names.extend(name(&real));
-            let real = parent(&real);
-            if dirs[0].canonicalize().ok() != Some(real.clone()) {
-                dirs.push(real);
+            let dir = parent(&real);
+            if real != self.path && dirs[0].canonicalize().ok().as_ref() != Some(&dir) {
+                dirs.push(dir);
             }
         }
         let wanted = (dirs, names);

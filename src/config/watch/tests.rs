@@ -277,6 +277,24 @@ fn a_directory_that_is_deleted_and_comes_back_is_found_by_the_poll() {
 }
 
 #[test]
+fn a_directory_that_came_back_is_watched_again() {
+    let dir = TempDir::new().expect("a directory");
+    let inner = dir.path().join("inner");
+    fs::create_dir(&inner).expect("made");
+    let path = inner.join("cutover.toml");
+    fs::write(&path, TEXT).expect("written");
+    let bench = Bench::of(dir, path.clone(), NEVER);
+    fs::remove_dir_all(&inner).expect("removed");
+    assert!(bench.invalid().contains("can't be read"));
+    fs::create_dir(&inner).expect("made");
+    fs::write(&path, released("1.1")).expect("written");
+    assert_eq!(bench.reload(), Ok(true));
+    assert_eq!(bench.edited(), "1.1");
+    fs::write(&path, released("1.2")).expect("written");
+    assert_eq!(bench.edited(), "1.2");
+}
+
+#[test]
 fn the_same_bytes_are_no_event() {
     let bench = Bench::new(TEXT, OFTEN);
     for _ in 0..3 {
