@@ -327,6 +327,9 @@ impl Controller {
                 }
             }
         }
+        let mut last = Vec::new();
+        self.rollout.write_waiting_records(now(), &mut last);
+        self.carry_out(last);
         self.spans.finish().await;
         self.publisher
     }

@@ -138,7 +138,6 @@ impl Rollout {
     }
 
     pub(super) fn wrote_back(&mut self, result: Result<Color, String>) {
-        self.journal.write_back_ended();
         match result {
             Ok(color) => {
                 let release = self.configured.deployed[color].clone();
@@ -150,6 +149,9 @@ impl Rollout {
                 }
             }
             Err(reason) => self.file.write_back_failed(reason),
+        }
+        if !self.file.is_writing_back() {
+            self.journal.write_back_ended();
         }
     }
 

@@ -15,7 +15,7 @@ use crate::domain::transition::{Asked, Decision, Freeze, Kind, Origin, Transitio
 /// How long the answer to a rollback waits for the disk. The rollback itself never waits.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
-/// How long records wait for a write-back, to be written together with its outcome.
+/// A write-back takes milliseconds, unless its disk hangs.
 const WRITE_BACK_PATIENCE: Duration = Duration::from_secs(1);
 /// Lines kept for a failing disk; the oldest are dropped first.
 const WAITING: usize = 100;
@@ -29,9 +29,10 @@ pub(super) struct Journal {
     records: VecDeque<Transition>,
     /// Lines that move nothing, until they are acknowledged.
     handed_over: Vec<(CommitId, Transition)>,
-    /// No record is handed over before this: after a failed line, unless another write succeeds, and during a
-    /// write-back.
+    /// After a failed line no other one is handed over before this, unless another write succeeds.
     records_again_at: Option<Instant>,
+    /// The end of a drain waits until then for the outcome of the write-back, to share its line.
+    write_back_until: Option<Instant>,
     refusals: Refusals,
     last_commit: u64,
 }
@@ -77,6 +78,7 @@ impl Journal {
             records: VecDeque::new(),
             handed_over: Vec::new(),
             records_again_at: None,
+            write_back_until: None,
             refusals: Refusals::default(),
             last_commit: 0,
         }
@@ -228,17 +230,20 @@ impl Journal {
         });
     }
 
-    /// The next record has the outcome of the write-back as well, which saves a line of its own.
     pub(super) fn await_write_back(&mut self, now: Instant) {
-        self.records_again_at = Some(now + WRITE_BACK_PATIENCE);
+        self.write_back_until = Some(now + WRITE_BACK_PATIENCE);
     }
 
     pub(super) fn write_back_ended(&mut self) {
-        self.records_again_at = None;
+        self.write_back_until = None;
     }
 
     pub(super) fn write_records(&mut self, now: Instant, decision: &Decision, effects: &mut Vec<Effect>) {
         if self.is_behind() || self.records_again_at.is_some_and(|at| at > now) {
+            return;
+        }
+        let drains_alone = self.records.iter().all(|line| line.kind == Kind::Drained);
+        if drains_alone && self.write_back_until.is_some_and(|until| until > now) {
             return;
         }
         self.records_again_at = None;
@@ -273,7 +278,7 @@ impl Journal {
             LineState::Failed { again_at } => Some(again_at),
             LineState::Written | LineState::HandedOver(_) => None,
         };
-        let records = self.records_again_at.filter(|_| !self.records.is_empty());
+        let records = self.records_again_at.max(self.write_back_until).filter(|_| !self.records.is_empty());
         let again = line.into_iter().chain(records).filter(|_| steady && unwritten.is_none());
         [answer, retry].into_iter().flatten().chain(again).min()
     }

@@ -2,7 +2,7 @@
 
 use crate::domain::clock::Now;
 use crate::domain::gate::GateReport;
-use crate::domain::rollout::{Refusal, Rollout};
+use crate::domain::rollout::{Effect, Refusal, Rollout};
 use crate::domain::transition::{Asked, Drained, Kind, Origin, Transition, Trigger};
 
 impl Rollout {
@@ -20,6 +20,14 @@ impl Rollout {
     pub(super) fn drained(&mut self, now: Now, drained: Drained) {
         let line = Transition::new(Kind::Drained, now.wall, automatic(None), self.decision.clone());
         self.journal.record(Transition { took: drained.took, drained: Some(drained), ..line });
+    }
+
+    /// At the end of the process: nobody hears of a write-back any more.
+    pub fn write_waiting_records(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.journal.write_back_ended();
+        if !self.is_committing() {
+            self.journal.write_records(now.mono, &self.decision, effects);
+        }
     }
 }
 

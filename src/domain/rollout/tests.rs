@@ -153,11 +153,14 @@ impl Script {
 
     fn at(&mut self, seconds: f64, event: Event) -> &mut Script {
         self.seconds = seconds;
-        let passed = Duration::from_secs_f64(seconds);
-        let now = Now { mono: self.start + passed, wall: SystemTime::UNIX_EPOCH + passed };
         self.effects.clear();
-        self.rollout.handle(now, event, &mut self.effects);
+        self.rollout.handle(self.now(), event, &mut self.effects);
         self
+    }
+
+    fn now(&self) -> Now {
+        let passed = Duration::from_secs_f64(self.seconds);
+        Now { mono: self.start + passed, wall: SystemTime::UNIX_EPOCH + passed }
     }
 
     fn command(&mut self, id: u64, command: Command) -> &mut Script {
@@ -722,17 +725,18 @@ fn the_end_of_a_drain_is_written_down() {
     assert_eq!((line.kind, line.drained.as_ref()), (Kind::Drained, Some(&drained)));
 }
 
+fn blue_drained() -> Event {
+    let (took, ended) = (Duration::from_millis(1), InFlight::default());
+    Event::Drained(crate::domain::transition::Drained { color: Color::Blue, took, ended, timed_out: false })
+}
+
 #[test]
 fn a_drain_that_ends_during_the_write_back_shares_its_line() {
-    let drained = || {
-        let (took, ended) = (Duration::from_millis(1), InFlight::default());
-        Event::Drained(crate::domain::transition::Drained { color: Color::Blue, took, ended, timed_out: false })
-    };
     let mut script = Script::steady();
     script.command(1, forced());
     let commit = script.commit_id();
     assert!(script.at(0.1, Event::Committed(commit)).words().contains(&"write back green".to_owned()));
-    assert_eq!(script.at(0.2, drained()).words(), [""; 0]);
+    assert_eq!(script.at(0.2, blue_drained()).words(), [""; 0]);
     assert_eq!(script.at(0.3, Event::WroteBack(Ok(Color::Green))).words(), ["commit drained green"]);
     assert_eq!(script.lines()[0].decision.seen.active, Color::Green);
     let commit = script.commit_id();
@@ -740,15 +744,46 @@ fn a_drain_that_ends_during_the_write_back_shares_its_line() {
 }
 
 #[test]
-fn a_record_waits_a_second_for_a_write_back_that_hangs() {
+fn so_it_does_after_a_rollback_whose_line_is_written_first() {
+    let mut script = Script::steady();
+    script.switched();
+    script.command(2, rollback());
+    let id = script.round_id();
+    script.at(0.1, Event::Probed(id, round(true)));
+    let commit = script.commit_id();
+    assert_eq!(script.at(0.2, Event::Committed(commit)).words(), ["reply 2 changed=true durable=true"]);
+    assert_eq!(script.at(0.2, blue_drained()).words(), [""; 0]);
+    assert_eq!(script.at(0.3, Event::WroteBack(Ok(Color::Blue))).words(), ["commit drained blue"]);
+}
+
+#[test]
+fn a_drain_waits_a_second_for_a_write_back_that_hangs_and_not_beyond_the_end() {
+    let drained = || {
+        let mut script = Script::steady();
+        script.command(1, forced());
+        let commit = script.commit_id();
+        script.at(0.1, Event::Committed(commit));
+        assert_eq!(script.at(0.2, blue_drained()).words(), [""; 0]);
+        script
+    };
+    let mut script = drained();
+    let due = (script.rollout.deadline().expect("it is written some time") - script.start).as_secs_f64();
+    assert!((due - 1.1).abs() < 0.001, "{due}");
+    assert_eq!(script.at(due, Event::Tick).words(), ["commit drained green"]);
+    let mut script = drained();
+    let (now, mut last) = (script.now(), Vec::new());
+    script.rollout.write_waiting_records(now, &mut last);
+    assert!(matches!(&last[..], [Effect::Commit(_, line)] if line.kind == Kind::Drained), "{last:?}");
+}
+
+#[test]
+fn other_lines_do_not_wait_for_a_write_back() {
     let mut script = Script::steady();
     script.command(1, forced());
     let commit = script.commit_id();
     script.at(0.1, Event::Committed(commit));
-    let (took, ended) = (Duration::from_millis(1), InFlight::default());
-    let drained = crate::domain::transition::Drained { color: Color::Blue, took, ended, timed_out: false };
-    assert_eq!(script.at(0.2, Event::Drained(drained)).words(), [""; 0]);
-    let due = script.rollout.deadline().expect("it does not wait for ever");
-    let due = (due - script.start).as_secs_f64();
-    assert_eq!(script.at(due, Event::Tick).words(), ["commit drained green"]);
+    script.at(0.2, blue_drained());
+    script.command(2, rollback_to(9));
+    let kinds: Vec<Kind> = script.lines().iter().map(|line| line.kind).collect();
+    assert_eq!(kinds, [Kind::Drained, Kind::Refused]);
 }
