@@ -10,6 +10,8 @@ use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding};
 
 const EXPECTED: f64 = 4.0;
+/// Answers of this many ticks are compared with each other at most: the share of good ones may change.
+const WINDOW: u64 = 60;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answers {
@@ -19,8 +21,10 @@ pub(super) struct Answers {
     since: Since,
     /// This step: good responses and 4xx together, and good responses.
     step: [Arms<u64>; 2],
-    /// The same, too few to be compared yet. Their expected split is no help here: errors would be missing from it.
+    /// The same, too few to be compared yet, and the tick of the first. Their expected split is no help here: errors
+    /// would be missing from it.
     waiting: [Arms<u64>; 2],
+    waiting_since: u64,
     pub(super) ln_evidence: f64,
 }
 
@@ -32,6 +36,7 @@ impl Answers {
             since: Since::default(),
             step: [Arms::default(); 2],
             waiting: [Arms::default(); 2],
+            waiting_since: 0,
             ln_evidence: 0.0,
         }
     }
@@ -41,29 +46,34 @@ impl Answers {
     }
 
     pub(super) fn begin_step(&mut self) {
-        self.step = [Arms::default(); 2];
+        (self.step, self.waiting) = ([Arms::default(); 2], [Arms::default(); 2]);
     }
 
     pub(super) fn observe(&mut self, batch: &Batch, context: &BatchContext) {
         let Arms { stable, candidate } = &batch.done;
         let good = Arms { stable: stable.good, candidate: candidate.good };
         let answered = Arms { stable: stable.answered(), candidate: candidate.answered() };
-        let refused = Arms { stable: answered.stable - good.stable, candidate: answered.candidate - good.candidate };
         self.step[0].add(answered);
         self.step[1].add(good);
         // All responses of a user share one coin.
         if batch.weight == Weight::ALL || context.keyed {
+            self.waiting = [Arms::default(); 2];
             return;
         }
-        self.since.add(answered, refused);
+        if self.waiting == <[Arms<u64>; 2]>::default() || batch.tick > self.waiting_since + WINDOW {
+            (self.waiting, self.waiting_since) = ([Arms::default(); 2], batch.tick);
+        }
         self.waiting[0].add(answered);
         self.waiting[1].add(good);
         let [answered, good] = self.waiting;
-        // Only the number of answers decides when they are compared, so the test stays valid.
+        // Numbers of answers alone decide when they are compared, so the test stays valid.
         let few = answered.stable.saturating_add(answered.candidate) < FEW;
         if !few && answered.stable > 0 && answered.candidate > 0 {
             let odds = number(answered.stable) / number(answered.candidate);
             self.fewer.observe_at(context.moment, odds, good.stable, good.candidate);
+            let refused =
+                Arms { stable: answered.stable - good.stable, candidate: answered.candidate - good.candidate };
+            self.since.add(answered, refused);
             self.waiting = [Arms::default(); 2];
         }
     }

@@ -218,6 +218,9 @@ fn errors_among_few_requests_are_no_client_errors() {
     let classes: Vec<Class> = judgement.findings.iter().map(|finding| finding.class).collect();
     assert!(judgement.verdict == Verdict::Fail && !judgement.withdraws, "{judgement}");
     assert!(!classes.contains(&Class::ClientError), "{judgement}");
+    let judgement = last(&mut judge(), 0..60, |number| second(number, 40, answers(5, 0), answers(1, 2)));
+    assert!(judgement.verdict == Verdict::Fail && !judgement.withdraws, "{judgement}");
+    assert!(judgement.findings.iter().all(|finding| finding.class != Class::ClientError), "{judgement}");
     // So are refusals among few requests found.
     let answers =
         |good: u64, refused: u64| Counts { client_errors: refused, good, refused, ..counts(good + refused, 0) };
