@@ -19,8 +19,8 @@ const WARM_PER_ENDPOINT: usize = 64;
 const WARM_AT_ONCE: usize = 32;
 /// A busy worker gives requests this long before each connection, which takes about 35 us.
 const WARM_EVERY: Duration = Duration::from_micros(150);
-/// Connections begin this long after the gate where control pauses for requests. The line of the move is on disk by
-/// then: connections and line at once would delay the same requests.
+/// Connections begin this long after the gate where control pauses for requests. The line of the move is usually on
+/// disk by then: connections and line at once would delay the same requests.
 const WARM_AFTER_LINE: Duration = Duration::from_millis(3);
 /// A move waits for this many connections of each worker at most.
 const WARM_AWAITED: usize = 128;
@@ -97,7 +97,8 @@ impl Missing {
 async fn make_all(worker: Rc<Worker>, all: Vec<Missing>, done: mpsc::Sender<()>) {
     let under_way = Arc::new(Semaphore::new(WARM_AT_ONCE));
     let mut awaited = Some(done);
-    if precedence::asks_for_pauses() {
+    let is_late = !all.is_empty() && precedence::asks_for_pauses();
+    if is_late {
         tokio::time::sleep(WARM_AFTER_LINE).await;
     }
     let mut in_this_turn = 1;
@@ -107,9 +108,9 @@ async fn make_all(worker: Rc<Worker>, all: Vec<Missing>, done: mpsc::Sender<()>)
         }
         if awaited.is_none() {
             tokio::time::sleep(WARM_PAUSE).await;
-            if !missing.is_still_missing(&worker) {
-                continue;
-            }
+        }
+        if (is_late || awaited.is_none()) && !missing.is_still_missing(&worker) {
+            continue;
         }
         let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else { return };
         let (worker, done) = (Rc::clone(&worker), awaited.clone());

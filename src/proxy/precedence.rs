@@ -3,8 +3,8 @@
 //! A busy worker leaves its core to nobody, and the kernel asks only at its ticks (4 ms at 250 Hz) whether another
 //! thread should run there. A move has ten such moments and more: each thread that was interrupted, and each wait for
 //! the disk. While control has precedence, workers offer their core between two requests, and control pauses between
-//! two steps of a forward move, so that no request waits for more than one step, of 100 to 200 us. A rollback does not
-//! pause.
+//! two steps of a forward move, so that no request waits for more than one step, of 50 to 200 us. A rollback does not
+//! pause; one that is ordered during a forward move waits for its present pauses, about 1 ms.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
