@@ -10,7 +10,10 @@
 #    has it in `llvm-22`, and LLVM_PROFDATA names another one.
 # 4. A build that uses them.
 #
-# What it brought: cargo bench --bench compare -- scenarios --cutover TARGET/pgo/cutover
+# What it brings: cargo bench --bench compare -- scenarios --cutover TARGET/pgo/cutover
+# Once, on two virtual CPUs: 6 % less CPU for an answer of 1 KiB on a kept connection, 2 % for a WebSocket message, and
+# nothing for a connection with one request, which is the kernel's work. The binary is 8 % smaller. So no package is
+# built like that.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
