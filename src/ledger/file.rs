@@ -266,8 +266,8 @@ impl LedgerFile {
         Ok(())
     }
 
-    /// Returns the sequence number once the line is on disk, in the file that a restart will read. Calls `pause` between
-    /// its steps.
+    /// Returns the sequence number once the line is on disk, in the file that a restart will read. Calls `pause`
+    /// between its steps.
     pub(super) fn append(&mut self, transition: &Transition, pause: fn()) -> Result<u64, LedgerError> {
         let sequence = self.next_sequence;
         let line = format::write(sequence, transition, self.head.as_deref());
